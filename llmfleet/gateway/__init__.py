@@ -1,0 +1,1 @@
+"""The gateway: OpenAI's API for clients, work orders for the fleet."""
