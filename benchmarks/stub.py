@@ -1,4 +1,4 @@
-"""An engine that costs next to nothing: a canned answer in vLLM's form, so that what is measured is what stands before it.
+"""An engine that costs next to nothing: a canned answer in vLLM's form, so that only what stands before it is measured.
 
 `python -m benchmarks.stub PORT`. A streamed answer is paced by STUB_TOKENS_PER_SECOND (environment; default: at once).
 """

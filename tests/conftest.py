@@ -68,7 +68,7 @@ def own_broker(tmp_path: Path) -> Iterator[Broker]:
     server.kill()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def free_port():
     """A function that returns a port nobody listens on."""
     return _free_port

@@ -40,7 +40,7 @@ class Fleet(Part):
     @field_validator("pools")
     @classmethod
     def _fill_models(cls, pools: tuple[Pool, ...], info: ValidationInfo) -> tuple[Pool, ...]:
-        names = tuple(model.name for model in info.data.get("models", ()))
+        names = tuple(dict.fromkeys(model.name for model in info.data.get("models", ())))
         return tuple(pool if pool.models else pool.model_copy(update={"models": names}) for pool in pools)
 
     @model_validator(mode="after")

@@ -6,12 +6,12 @@ from typing import Annotated, Any, Self, get_args
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
     ModelWrapValidatorHandler,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
@@ -40,6 +40,12 @@ class Part(BaseModel):
         """Return the ports that the part takes on this machine."""
         return ()
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_integer(cls, value: object) -> object:
+        # Protobuf, through which Pulumi hands values to components, has no integers: 2 arrives as 2.0.
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
     @model_validator(mode="wrap")
     @classmethod
     def _speak_plainly(cls, value: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
@@ -58,17 +64,14 @@ def _reworded(part: type[Part], error: ValidationError) -> Iterable[tuple[tuple[
         if entry["type"] == "default_factory_not_called" or (entry["type"] == "too_short" and entry["input"]):
             continue  # what is to blame is told beside it: another field, or the items of the list
         loc = untagged(entry["loc"])
+        if entry["type"] == "invalid_key":  # a number, say, which is no position in a list here
+            loc = (*loc[:-1], str(loc[-1]))
         if key := entry.get("ctx", {}).get("key"):
             loc += (key,)
         yield loc, plain(part.model_fields, {**entry, "loc": loc}), entry["input"]
 
 
-def _whole(value: object) -> object:
-    # Protobuf, through which Pulumi hands values to components, has no integers: 2 arrives as 2.0.
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Whole = Annotated[int, Field(strict=True), BeforeValidator(_whole)]
+Whole = Annotated[int, Field(strict=True)]
 """A whole number; neither "2" nor true."""
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 """A number; neither "2" nor true, inf or nan."""

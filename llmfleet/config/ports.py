@@ -42,6 +42,8 @@ def port_mistakes(taken: Iterable[Ports]) -> Iterator[Mistake]:
                 ports.key, f"found {first}; {ports.what} needs {len(ports.numbers)} ports, so allowed: 1 to {most}"
             )
     for one, other in combinations(taken, 2):
+        if one.what == other.what:
+            continue  # two pools of one name, which is told already and makes their default ports equal
         if one.numbers[0] <= other.numbers[-1] and other.numbers[0] <= one.numbers[-1]:
             if one.numbers == other.numbers:
                 found = f"{other.what} and {one.what} both take {_span(one.numbers)}"

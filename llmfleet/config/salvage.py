@@ -21,7 +21,7 @@ T = TypeVar("T")
 def facts(value: object) -> Facts:
     """Return what is known of a file's parts, without the fields that have mistakes of their own."""
     fields = value if isinstance(value, dict) else {}
-    names = _raw_names(fields.get("models"))
+    names = tuple(dict.fromkeys(_raw_names(fields.get("models"))))
     models = dict(_each(Model, fields.get("models")))
     pools = dict(_each(Pool, fields.get("pools")))
     schedule = fields.get("schedule")

@@ -45,6 +45,7 @@ class Call:
     """One request of one client."""
 
     __slots__ = (
+        "attempt",
         "drop",
         "first_at",
         "heard_at",
@@ -80,6 +81,7 @@ class Call:
         self.drop = drop
         self.ticket: int | None = None
         self.worker = ""
+        self.attempt = 0
         self.next_n = 0
         self.prompt_ids: list[int] = []
         self.output_ids: list[int] = []
@@ -198,7 +200,7 @@ class Calls:
                 self._accepted(frame)
             elif type(frame) is Handoff:
                 call = self._calls.get(frame.id)
-                if call is not None and frame.epoch == call.order.epoch:
+                if call is not None and frame.epoch == call.order.epoch and frame.attempt >= call.attempt:
                     self._reissue(call, frame.reason)
             elif isinstance(frame, End | Failed):
                 call = self._calls.get(frame.id)
@@ -206,10 +208,12 @@ class Calls:
                     call.finish(frame)
 
     def _in_sequence(self, call: Call, frame: Delta | End | Failed) -> bool:
-        if frame.epoch != call.order.epoch or frame.n < call.next_n or call.result is not None:
+        if frame.epoch != call.order.epoch or frame.attempt < call.attempt or call.result is not None:
             return False
-        if frame.n > call.next_n:
+        if frame.attempt > call.attempt or frame.n > call.next_n:
             self._reissue(call, "frame lost")
+            return False
+        if frame.n < call.next_n:
             return False
         call.next_n += 1
         return True
@@ -233,13 +237,15 @@ class Calls:
         call = self._calls.get(frame.id)
         if call is None or call.order.epoch != frame.epoch or call.result is not None:
             self._queue.end(frame.ticket, frame.worker, [(frame.id, frame.epoch)])
-        elif call.worker:
+        elif call.attempt >= frame.attempt:
+            pass  # the frame came twice
+        elif call.attempt:
             # The broker gave the order out again, so the first worker lost its lease. Both may send frames of this
             # epoch now; a new one shuts both up.
             self._queue.end(frame.ticket, frame.worker, [(frame.id, frame.epoch)])
             self._reissue(call, "lease lost")
         else:
-            call.worker = frame.worker
+            call.worker, call.attempt = frame.worker, frame.attempt
             call.ticket = frame.ticket
             call.heard_at = time.monotonic()
 
@@ -262,7 +268,7 @@ class Calls:
         old = call.order
         if call.ticket is not None:
             self._queue.end(call.ticket, call.worker, [(old.id, old.epoch)])
-        call.ticket, call.worker, call.next_n = None, "", 0
+        call.ticket, call.worker, call.attempt, call.next_n = None, "", 0, 0
         if call.sent and not call.resumable:
             text = f"the answer was cut ({reason}) and this kind of request cannot be continued; send it again"
             call.finish(ApiError(502, text, code="answer_cut"))

@@ -1,7 +1,6 @@
 """Weights of the Hugging Face hub, in its own cache, which other programs share."""
 
 import io
-import logging
 import os
 import re
 from pathlib import Path
@@ -33,8 +32,6 @@ def fetch(source: Hub, progress: Progress | None = None) -> Path:
     except ImportError as error:
         raise MissingExtraError("a source hf://", "local") from error
 
-    # It warns of requests without a token; for a public model that is as it should be.
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     named = f"hf://{source.repository}" + (f"/{source.file}" if source.file else "")
     try:
         file = source.file or _only_file(source, huggingface_hub.HfApi().list_repo_files(source.repository))
@@ -56,10 +53,7 @@ def fetch(source: Hub, progress: Progress | None = None) -> Path:
         raise LocalError(_no_file(source, huggingface_hub.HfApi().list_repo_files(source.repository))) from error
     except errors.HfHubHTTPError as error:
         raise LocalError(f"{named}: {str(error).splitlines()[0]}") from error
-    except Exception as error:
-        # Whatever HTTP library this version of the hub's client stands on.
-        if isinstance(error, (LocalError, OSError)) and not isinstance(error, ConnectionError):
-            raise
+    except (errors.HTTPError, ConnectionError) as error:  # type: ignore[attr-defined] # of httpx, or what replaced it
         raise LocalError(_unreachable(named, error)) from error
     return paths[0]
 
@@ -121,11 +115,11 @@ def _bar(progress: Progress | None) -> Any:
     """Return a class that the hub's client takes for its progress bar, and that prints nothing."""
     from huggingface_hub.utils.tqdm import tqdm
 
-    class Bar(tqdm):  # type: ignore[misc]
+    class Bar(tqdm):
         monitor_interval = 0  # no thread that outlives the download
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **{**kwargs, "disable": False, "file": io.StringIO()})
+            super().__init__(*args, **{**kwargs, "disable": False, "file": io.StringIO()})  # type: ignore[no-untyped-call]
 
         def update(self, n: float | None = 1) -> Any:
             shown = super().update(n)

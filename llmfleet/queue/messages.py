@@ -51,6 +51,9 @@ class Accepted(msgspec.Struct, array_like=True, tag="a"):
 
     id: str
     epoch: int
+    attempt: int
+    """Counts up each time the queue gives the same order out, because the lease before it ran out. Every frame carries
+    it: two workers of one epoch must not be taken for one, even if the frame that announces the second is lost."""
     worker: str
     ticket: int
     """The order's place in the queue, by which the gateway can end the lease."""
@@ -61,6 +64,7 @@ class Delta(msgspec.Struct, array_like=True, tag="d"):
 
     id: str
     epoch: int
+    attempt: int
     n: int
     """Place of this frame in its epoch, from 0, counting Delta, End and Failed."""
     data: bytes
@@ -76,6 +80,7 @@ class End(msgspec.Struct, array_like=True, tag="e"):
 
     id: str
     epoch: int
+    attempt: int
     n: int
     data: bytes
     """The last server-sent events, without `[DONE]`; or the whole body when the client did not ask for a stream."""
@@ -89,6 +94,7 @@ class Failed(msgspec.Struct, array_like=True, tag="f"):
 
     id: str
     epoch: int
+    attempt: int
     n: int
     status: int
     body: bytes
@@ -100,6 +106,7 @@ class Handoff(msgspec.Struct, array_like=True, tag="h"):
 
     id: str
     epoch: int
+    attempt: int
     reason: str
 
 

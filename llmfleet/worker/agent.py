@@ -139,8 +139,8 @@ class Worker:
             self._queue.give_back(lease)
         else:
             name = self._options.name
-            self._queue.send(order.reply_to, Accepted(order.id, order.epoch, name, lease.ticket))
-            run = Run(order, self._engine, lambda frame: self._queue.send(order.reply_to, frame))
+            self._queue.send(order.reply_to, Accepted(order.id, order.epoch, lease.attempt, name, lease.ticket))
+            run = Run(order, lease.attempt, self._engine, lambda frame: self._queue.send(order.reply_to, frame))
             running = self._running[key] = _Running(lease, run)
             running.task = asyncio.get_running_loop().create_task(self._serve(key, running))
             return

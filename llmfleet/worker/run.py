@@ -37,15 +37,17 @@ _CUT = frozenset({"abort", "error"})
 class Run:
     """Serves one order and tells what comes of it in frames."""
 
-    def __init__(self, order: Order, adapter: Adapter, send: Callable[[Frame], None]) -> None:
+    def __init__(self, order: Order, attempt: int, adapter: Adapter, send: Callable[[Frame], None]) -> None:
         """Prepare.
 
         Args:
             order: what to serve
+            attempt: how often the queue has given it out
             adapter: the engine
             send: takes the frames for the order's gateway
         """
         self._order = order
+        self._attempt = attempt
         self._adapter = adapter
         self._send = send
         self._n = 0
@@ -61,7 +63,7 @@ class Run:
             else:
                 await self._serve_whole()
         except RequestRefusedError as error:
-            self._send(Failed(order.id, order.epoch, self._n, error.status, error.body))
+            self._send(Failed(order.id, order.epoch, self._attempt, self._n, error.status, error.body))
         except EngineFailedError as error:
             self.hand_off(str(error))
             return str(error)
@@ -69,7 +71,7 @@ class Run:
 
     def hand_off(self, reason: str) -> None:
         """Let another worker continue."""
-        self._send(Handoff(self._order.id, self._order.epoch, reason))
+        self._send(Handoff(self._order.id, self._order.epoch, self._attempt, reason))
 
     def _progressed(self) -> None:
         self.progress_at = time.monotonic()
@@ -87,12 +89,12 @@ class Run:
         self._end(body, usage.prompt_tokens, usage.completion_tokens or 0, finish or "")
 
     def _delta(self, data: bytes, ids: list[int] | None, prompt_ids: list[int] | None) -> None:
-        self._send(Delta(self._order.id, self._order.epoch, self._n, data, ids, prompt_ids))
+        self._send(Delta(self._order.id, self._order.epoch, self._attempt, self._n, data, ids, prompt_ids))
         self._n += 1
 
     def _end(self, data: bytes, prompt_tokens: int, completion_tokens: int, finish: str) -> None:
         order = self._order
-        self._send(End(order.id, order.epoch, self._n, data, prompt_tokens, completion_tokens, finish))
+        self._send(End(order.id, order.epoch, self._attempt, self._n, data, prompt_tokens, completion_tokens, finish))
 
 
 class _Stream:

@@ -1,5 +1,5 @@
-"""The promise of the gateway, against a simulated world: whatever is lost, doubled, delayed or killed between it and its
-workers, a client gets every token once, in order, and one end. Proves the state machine, not the transport under it.
+"""The promise of the gateway, against a simulated world: whatever is lost, doubled, delayed or killed between it and
+its workers, a client gets every token once, in order, and one end. Proves the state machine, not the transport below.
 """
 
 import asyncio
@@ -83,18 +83,18 @@ class World:
         return b"".join(self.call.pending)
 
 
-def delta(epoch: int, n: int, *ids: int, prompt: list[int] | None = None) -> Delta:
-    return Delta("r", epoch, n, b"".join(b"%d," % i for i in ids), list(ids), prompt)
+def delta(epoch: int, n: int, *ids: int, prompt: list[int] | None = None, attempt: int = 1) -> Delta:
+    return Delta("r", epoch, attempt, n, b"".join(b"%d," % i for i in ids), list(ids), prompt)
 
 
-def end(epoch: int, n: int) -> End:
-    return End("r", epoch, n, b"end", 3, 5, "stop")
+def end(epoch: int, n: int, attempt: int = 1) -> End:
+    return End("r", epoch, attempt, n, b"end", 3, 5, "stop")
 
 
 async def test_a_plain_answer_arrives_in_order_and_ends():
     world = World()
     ticket, asked = await world.start()
-    world.frames(Accepted("r", 1, "w", ticket), delta(1, 0, 1, 2, prompt=[9]), delta(1, 1, 3), end(1, 2))
+    world.frames(Accepted("r", 1, 1, "w", ticket), delta(1, 0, 1, 2, prompt=[9]), delta(1, 1, 3), end(1, 2))
     assert world.text() == b"1,2,3,"
     assert isinstance(world.call.result, End)
     world.calls.close(world.call)
@@ -105,7 +105,7 @@ async def test_a_plain_answer_arrives_in_order_and_ends():
 async def test_a_worker_that_falls_silent_is_replaced_behind_what_was_sent():
     world = World()
     ticket, _ = await world.start()
-    world.frames(Accepted("r", 1, "w", ticket), delta(1, 0, 1, 2, prompt=[9]))
+    world.frames(Accepted("r", 1, 1, "w", ticket), delta(1, 0, 1, 2, prompt=[9]))
     heard = world.call.heard_at
     world.calls.sweep(heard + TIMEOUT / 2, 0, connected=True)
     world.calls._swept_at = heard + TIMEOUT + 1
@@ -115,7 +115,7 @@ async def test_a_worker_that_falls_silent_is_replaced_behind_what_was_sent():
     _, again = await world.take()
     assert (again.epoch, again.progress.prompt_ids, again.progress.output_ids) == (2, [9], [1, 2])
     world.frames(delta(1, 1, 77))  # the old worker wakes up
-    world.frames(Accepted("r", 2, "v", 9), delta(2, 0, 3), end(2, 1))
+    world.frames(Accepted("r", 2, 1, "v", 9), delta(2, 0, 3), end(2, 1))
     assert world.text() == b"1,2,3,"
     assert world.reissued == 1
 
@@ -123,7 +123,7 @@ async def test_a_worker_that_falls_silent_is_replaced_behind_what_was_sent():
 async def test_silence_means_nothing_while_the_gateway_itself_was_cut_off():
     world = World()
     ticket, _ = await world.start()
-    world.frames(Accepted("r", 1, "w", ticket))
+    world.frames(Accepted("r", 1, 1, "w", ticket))
     heard = world.call.heard_at
     world.calls.sweep(heard + 100, 0, connected=False)
     world.calls.sweep(heard + 200, 0, connected=True)  # woke up late: beats may be in our own buffers
@@ -133,7 +133,7 @@ async def test_silence_means_nothing_while_the_gateway_itself_was_cut_off():
 async def test_a_lost_frame_starts_a_new_epoch():
     world = World()
     ticket, _ = await world.start()
-    world.frames(Accepted("r", 1, "w", ticket), delta(1, 0, 1, prompt=[9]), delta(1, 2, 3))
+    world.frames(Accepted("r", 1, 1, "w", ticket), delta(1, 0, 1, prompt=[9]), delta(1, 2, 3))
     _, again = await world.take()
     assert again.progress.output_ids == [1]
 
@@ -141,7 +141,7 @@ async def test_a_lost_frame_starts_a_new_epoch():
 async def test_an_order_given_out_twice_starts_a_new_epoch():
     world = World()
     ticket, _ = await world.start()
-    world.frames(Accepted("r", 1, "w", ticket), Accepted("r", 1, "v", ticket))
+    world.frames(Accepted("r", 1, 1, "w", ticket), Accepted("r", 1, 2, "v", ticket))
     _, again = await world.take()
     assert again.epoch == 2
     assert {("w", "r", 1), ("v", "r", 1)} <= world.queue.cancelled
@@ -150,7 +150,7 @@ async def test_an_order_given_out_twice_starts_a_new_epoch():
 async def test_what_cannot_be_continued_ends_with_an_error_once_something_was_sent():
     world = World()
     ticket, _ = await world.start()
-    world.frames(Accepted("r", 1, "w", ticket), Delta("r", 1, 0, b"x", None), Handoff("r", 1, "engine died"))
+    world.frames(Accepted("r", 1, 1, "w", ticket), Delta("r", 1, 1, 0, b"x", None), Handoff("r", 1, 1, "engine died"))
     assert isinstance(world.call.result, ApiError)
     assert world.call.result.status == 502
     assert b"engine died" in world.call.result.body
@@ -159,7 +159,7 @@ async def test_what_cannot_be_continued_ends_with_an_error_once_something_was_se
 async def test_what_cannot_be_continued_restarts_if_nothing_was_sent():
     world = World()
     ticket, _ = await world.start()
-    world.frames(Accepted("r", 1, "w", ticket), Handoff("r", 1, "engine died"))
+    world.frames(Accepted("r", 1, 1, "w", ticket), Handoff("r", 1, 1, "engine died"))
     _, again = await world.take()
     assert (again.epoch, again.progress) == (2, None)
 
@@ -168,7 +168,7 @@ async def test_a_poison_request_does_not_walk_through_the_fleet():
     world = World()
     await world.start()
     for epoch in range(1, MAX_EPOCHS + 1):
-        world.frames(Accepted("r", epoch, f"w{epoch}", epoch), Handoff("r", epoch, "engine died"))
+        world.frames(Accepted("r", epoch, 1, f"w{epoch}", epoch), Handoff("r", epoch, 1, "engine died"))
         await asyncio.sleep(0)
     assert isinstance(world.call.result, ApiError)
     assert world.call.result.status == 503
@@ -177,7 +177,7 @@ async def test_a_poison_request_does_not_walk_through_the_fleet():
 
 async def test_frames_of_unknown_requests_stop_their_worker():
     world = World()
-    world.frames(Accepted("ghost", 1, "w", 7), Beat("w", [("other", 2)]), Delta("ghost", 1, 0, b"x", None))
+    world.frames(Accepted("ghost", 1, 1, "w", 7), Beat("w", [("other", 2)]), Delta("ghost", 1, 1, 0, b"x", None))
     assert 7 in world.queue.ended
     assert {("w", "ghost", 1), ("w", "other", 2)} <= world.queue.cancelled
 
@@ -195,7 +195,7 @@ async def test_an_order_that_the_queue_refuses_tells_the_client_when_to_come_bac
 async def test_a_client_that_leaves_ends_the_lease():
     world = World()
     ticket, _ = await world.start()
-    world.frames(Accepted("r", 1, "w", ticket))
+    world.frames(Accepted("r", 1, 1, "w", ticket))
     world.calls.close(world.call)
     assert ticket in world.queue.ended
     assert ("w", "r", 1) in world.queue.cancelled
@@ -220,7 +220,7 @@ async def test_a_stream_that_waits_is_kept_alive_by_comments():
 async def test_a_client_that_reads_too_slowly_is_dropped():
     world = World()
     ticket, _ = await world.start()
-    world.frames(Accepted("r", 1, "w", ticket), Delta("r", 1, 0, b"x" * (MAX_UNREAD_BYTES + 1), []))
+    world.frames(Accepted("r", 1, 1, "w", ticket), Delta("r", 1, 1, 0, b"x" * (MAX_UNREAD_BYTES + 1), []))
     assert world.dropped
 
 
@@ -231,11 +231,18 @@ class Chaos:
         self.world, self.length, self.rng = world, length, rng
         self.running: dict[str, tuple[int, Order, int, int]] = {}  # worker: ticket, order, next token, next n
         self.wire: list[Frame] = []
+        self.unleased: list[tuple[int, Order]] = []
+        self.attempts: dict[int, int] = {}
+        self.attempt_of: dict[str, int] = {}
         self.workers = 0
 
     async def step(self) -> None:
         rng, world = self.rng, self.world
         await asyncio.sleep(0)
+        if self.unleased and rng.random() < 0.2:
+            lapsed = self.unleased.pop()  # the lease of a dead worker ran out: the broker gives the order out again
+            if lapsed[0] not in world.queue.ended:
+                world.queue.waiting.append(lapsed)
         if world.queue.waiting and rng.random() < 0.6:
             ticket, taken = world.queue.waiting[0]
             if rng.random() < 0.9:
@@ -244,7 +251,9 @@ class Chaos:
             name = f"w{self.workers}"
             done = len(taken.progress.output_ids) if taken.progress else 0
             self.running[name] = (ticket, taken, done, 0)
-            self._send(Accepted(taken.id, taken.epoch, name, ticket))
+            self.attempts[ticket] = attempt = self.attempts.get(ticket, 0) + 1
+            self.attempt_of[name] = attempt
+            self._send(Accepted(taken.id, taken.epoch, attempt, name, ticket))
         for name in list(self.running):
             self._work(name)
         while self.wire and rng.random() < 0.8:
@@ -259,20 +268,24 @@ class Chaos:
     def _work(self, name: str) -> None:
         rng = self.rng
         ticket, taken, token, n = self.running[name]
+        attempt = self.attempt_of[name]
         cancelled = (name, taken.id, taken.epoch) in self.world.queue.cancelled
         if rng.random() < 0.07 or (cancelled and rng.random() < 0.5):
             del self.running[name]  # killed, or told to stop
+            self.unleased.append((ticket, taken))
             return
         if rng.random() < 0.05:
             del self.running[name]
-            self._send(Handoff(taken.id, taken.epoch, "preempted"))
+            self.unleased.append((ticket, taken))
+            self._send(Handoff(taken.id, taken.epoch, attempt, "preempted"))
             return
         if token < self.length:
             ids = list(range(token, min(self.length, token + rng.randint(1, 3))))
-            self._send(delta(taken.epoch, n, *ids, prompt=[9] if taken.progress is None and n == 0 else None))
+            prompt = [9] if taken.progress is None and n == 0 else None
+            self._send(delta(taken.epoch, n, *ids, prompt=prompt, attempt=attempt))
             self.running[name] = (ticket, taken, ids[-1] + 1, n + 1)
         else:
-            self._send(end(taken.epoch, n))
+            self._send(end(taken.epoch, n, attempt))
             del self.running[name]
         self._send(Beat(name, [(taken.id, taken.epoch)]))
 
@@ -314,5 +327,5 @@ def test_every_token_once_in_order_and_one_end_whatever_happens(seed: int, lengt
 async def test_a_refusal_by_the_engine_is_passed_on():
     world = World()
     ticket, _ = await world.start()
-    world.frames(Accepted("r", 1, "w", ticket), Failed("r", 1, 0, 400, b"{}"))
+    world.frames(Accepted("r", 1, 1, "w", ticket), Failed("r", 1, 1, 0, 400, b"{}"))
     assert world.call.result.status == 400

@@ -38,7 +38,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._answer(with_body=False)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Say nothing."""
 
     def _answer(self, *, with_body: bool) -> None:
@@ -48,9 +48,8 @@ class _Handler(BaseHTTPRequestHandler):
         repository = tree[0].removeprefix("/api/models/") if tree[1] else resolve[0].strip("/")
         files = self.server.repositories.get(repository)
         if files is None:
-            self._send(
-                401, b"{}", {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}, with_body
-            )
+            headers = {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}
+            self._send(401, b"{}", headers, with_body)
         elif tree[1]:
             entries = [
                 {"type": "file", "path": name, "size": len(content), "oid": _etag(content)}

@@ -64,6 +64,7 @@ async def connect(
     """
     checked_url(url)
     said = -60.0
+    client: Client | None = None
 
     async def went_wrong(error: Exception) -> None:
         nonlocal said
@@ -72,6 +73,8 @@ async def connect(
             log.warning("no queue answers at %s (%s); waiting for it", url, str(error) or type(error).__name__)
 
     async def went_down() -> None:
+        if client is not None and client.is_closed:
+            return  # we left by ourselves
         log.warning("lost the queue at %s; waiting for it to come back", url)
         await on_down()
 
@@ -80,7 +83,7 @@ async def connect(
         await on_up()
 
     try:
-        return await nats.connect(
+        client = await nats.connect(
             url,
             name=name,
             connect_timeout=2,
@@ -99,6 +102,7 @@ async def connect(
             f"no queue answers at {url} ({str(error) or type(error).__name__}): "
             "start the fleet with `make up`, or name its queue with --queue"
         ) from error
+    return client
 
 
 async def ensure_stream(client: Client) -> None:

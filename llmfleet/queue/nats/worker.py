@@ -29,13 +29,16 @@ _UNHEARD_SECONDS = 5.0
 class Lease:
     """The right to serve one order, as long as it is renewed."""
 
-    __slots__ = ("order", "subject", "ticket")
+    __slots__ = ("attempt", "order", "subject", "ticket")
 
     def __init__(self, order: Order, subject: str) -> None:
         self.order = order
         self.subject = subject
         """Where the acknowledgement goes: $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>...."""
-        self.ticket = int(subject.split(".")[-4])
+        attempt, ticket = subject.split(".")[-5:-3]
+        self.attempt = int(attempt)
+        """How often the broker has given this order out."""
+        self.ticket = int(ticket)
 
 
 class WorkerQueue:
@@ -269,4 +272,4 @@ def _too_large(frame: Frame, size: int, limit: int) -> Frame:
         return frame
     text = f"the answer takes {size} bytes, more than the queue carries ({limit}); ask for a stream"
     body = json.dumps({"error": {"message": text, "type": "server_error", "param": None, "code": "answer_too_large"}})
-    return Failed(frame.id, frame.epoch, frame.n, 502, body.encode())
+    return Failed(frame.id, frame.epoch, frame.attempt, frame.n, 502, body.encode())
