@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pulumi
-from llmfleet.config import load_fleet
 
+from llmfleet.config import load_fleet
 from llmfleet.errors import ConfigError
 from llmfleet_components import Fleet
 

@@ -1,7 +1,7 @@
 """Pydantic's errors in the words of this project: what was found, what is allowed, what to do."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -34,60 +34,61 @@ def plain(fields: Mapping[str, FieldInfo], entry: Mapping[str, Any]) -> str:
     if kind == "mistake":
         return str(context["text"])
     key = entry["loc"][0] if entry["loc"] else None
-    if kind == "extra_forbidden":
+    if kind in {"extra_forbidden", "invalid_key"}:
         near = nearest(str(key), fields)
         return f"unknown field; did you mean {near}?" if near else f"unknown field; known: {', '.join(fields)}"
     field = fields.get(key) if isinstance(key, str) else None
     if kind == "missing":
-        return "missing" + (f"; for example {_example(key, field)}" if field and field.examples else "")
-    word = _WORDS.get(kind)
-    need = word(fields, field, context) if word else f"{entry['msg'][:1].lower()}{entry['msg'][1:]}"
+        return "missing" + (f"; for example {key}: {field.examples[0]}" if field and field.examples else "")
+    need = _need(entry, fields, field, context)
     return f"found {shown(entry['input'])}; {need}{_hint(kind, entry['input'], field)}"
 
 
-_Word = Callable[[Mapping[str, FieldInfo], FieldInfo | None, Mapping[str, Any]], str]
-_WORDS: dict[str, _Word] = {
-    **dict.fromkeys(("int_type", "int_parsing_size"), lambda _a, field, _c: f"needs a whole number{_range(field)}"),
-    **dict.fromkeys(("float_type", "finite_number"), lambda _a, field, _c: f"needs a number{_range(field)}"),
-    **dict.fromkeys(
-        ("greater_than", "greater_than_equal", "less_than", "less_than_equal"),
-        lambda _a, field, _c: f"allowed: {_range(field)[2:]}",
-    ),
-    **dict.fromkeys(("string_type", "string_unicode"), lambda _a, _f, _c: "needs text"),
-    "string_pattern_mismatch": lambda _a, _f, context: f"allowed: {_PATTERNS[context['pattern']]}",
-    "literal_error": lambda _a, _f, context: f"allowed: {context['expected']}",
-    **dict.fromkeys(("tuple_type", "list_type"), lambda _a, _f, _c: "needs a list"),
-    "too_short": lambda _a, _f, context: f"needs at least {context['min_length']}",
-    "too_long": lambda _a, _f, context: f"allowed: at most {context['max_length']}",
-    **dict.fromkeys(
-        ("model_type", "dict_type"), lambda fields, _f, _c: f"needs a mapping with the fields {', '.join(fields)}"
-    ),
-    "invalid_key": lambda _a, _f, _c: "a field's name is text",
-}
+def _need(
+    entry: Mapping[str, Any], fields: Mapping[str, FieldInfo], field: FieldInfo | None, context: Mapping[str, Any]
+) -> str:
+    """Return what is allowed."""
+    match entry["type"]:
+        case "int_type" | "int_parsing_size":
+            return f"needs a whole number{_range(field, context)}"
+        case "float_type" | "finite_number":
+            return f"needs a number{_range(field, context)}"
+        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
+            return f"allowed: {_range(field, context)[2:]}"
+        case "string_type" | "string_unicode":
+            return "needs text"
+        case "string_pattern_mismatch":
+            return f"allowed: {_PATTERNS[context['pattern']]}"
+        case "tuple_type" | "list_type":
+            return "needs a list"
+        case "too_short":
+            return f"needs at least {context['min_length']}"
+        case "model_type" | "dict_type":
+            return f"needs a mapping with the fields {', '.join(fields)}"
+        case _:
+            message = str(entry["msg"])
+            return f"{message[:1].lower()}{message[1:]}"
 
 
-def _example(key: object, field: FieldInfo) -> str:
-    return f"{key}: {(field.examples or ('',))[0]}"
-
-
-def _range(field: FieldInfo | None) -> str:
-    """Return ", 1 to 16", as far as the field has limits."""
-    limits = {
-        name: getattr(limit, name)
-        for limit in (field.metadata if field else ())
-        for name in ("ge", "gt", "le")
-        if hasattr(limit, name)
-    }
+def _range(field: FieldInfo | None, context: Mapping[str, Any]) -> str:
+    """Return ", 1 to 16": the limits of a field, or those that the error names."""
+    names = ("ge", "gt", "le", "lt")
+    limits = {name: context[name] for name in names if name in context}
+    for limit in field.metadata if field else ():
+        limits |= {name: getattr(limit, name) for name in names if hasattr(limit, name)}
     match limits:
         case {"ge": least, "le": most}:
             return f", {least} to {most}"
-        case {"gt": limit, "le": most}:
-            return f", more than {limit} and at most {most}"
         case {"ge": least}:
             return f", at least {least}"
         case {"gt": limit}:
             return f", more than {limit}"
-    return ""
+        case {"le": most}:
+            return f", at most {most}"
+        case {"lt": limit}:
+            return f", less than {limit}"
+        case _:
+            return ""
 
 
 def _hint(kind: str, found: object, field: FieldInfo | None) -> str:

@@ -181,7 +181,7 @@ async def test_an_engine_that_refuses_does_not_burn_through_the_queue(made):
 
 
 async def test_an_engine_that_ends_politely_in_the_middle_is_not_believed(made):
-    """vLLM's error event followed by [DONE]: success is a finish reason."""
+    """VLLM's error event followed by [DONE]: success is a finish reason."""
     made.gateway()
     _, url = made.engine("--fault", "error:after_tokens=7,times=5")
     made.worker(url, name="a")

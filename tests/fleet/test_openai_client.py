@@ -1,10 +1,9 @@
-"""OpenAI's own client, unchanged but for its address, against a whole fleet of real processes with the simulated engine.
+"""OpenAI's own client, unchanged but for its address, against a whole fleet with the simulated engine.
 Proves the API's surface and what passes through queue and worker; the words are not a real model's.
 """
 
 import openai
 import pytest
-
 from harness import fleet
 
 MODEL = "openai-client"
