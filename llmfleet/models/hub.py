@@ -9,7 +9,7 @@ from typing import Any
 from llmfleet.errors import LocalError, MissingExtraError
 from llmfleet.models.progress import Progress
 from llmfleet.models.sources import Hub
-from llmfleet.words import choices
+from llmfleet.words import nearest
 
 _SUFFIX = ".gguf"
 _PART = re.compile(r"-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$")
@@ -86,13 +86,16 @@ def _no_file(source: Hub, files: list[str]) -> str:
     named = f"hf://{source.repository}"
     if not models:
         return f"{named} has no {_SUFFIX} file; look for a repository of the same model with -GGUF in its name"
+    if source.file and (near := nearest(source.file, models)):
+        return f"{named} has no file {source.file}; did you mean {near}?"
+    head = (
+        f"{named} has no file {source.file}; it has:"
+        if source.file
+        else f"{named} has {len(models)} {_SUFFIX} files; name one:"
+    )
     listed = [f"  {named}/{model}" for model in models[:_MOST_LISTED]]
     more = [f"  and {len(models) - _MOST_LISTED} more"] * (len(models) > _MOST_LISTED)
-    if source.file:
-        hint = choices(source.file, models) if len(models) <= _MOST_LISTED else ""
-        head = f"{named} has no file {source.file}; {hint if hint.startswith('did') else 'it has:'}"
-        return head if hint.startswith("did") else "\n".join([head, *listed, *more])
-    return "\n".join([f"{named} has {len(models)} {_SUFFIX} files; name one:", *listed, *more])
+    return "\n".join([head, *listed, *more])
 
 
 def _unreachable(named: str, error: Exception) -> str:

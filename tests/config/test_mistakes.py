@@ -202,7 +202,7 @@ def test_a_wrong_field_of_a_model_is_told_with_what_is_allowed(fields, path, tex
         ({"budget": {"monthly_usd": float("inf")}}, "budget.monthly_usd", "found inf; needs a number, more than 0"),
         ({"schedule": {}}, "schedule.timezone", "missing; for example timezone: America/New_York"),
         ({"schedul": {}}, "schedul", "unknown field; did you mean schedule?"),
-        ({5: {}}, "5", "unknown field; known: models, pools, queue, gateway, schedule, budget"),
+        ({5: {}}, '"5"', "unknown field; known: models, pools, queue, gateway, schedule, budget"),
     ],
 )
 def test_a_wrong_part_is_told_with_what_is_allowed(part, path, text):

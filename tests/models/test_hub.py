@@ -94,6 +94,7 @@ def test_a_misspelt_file_gets_the_nearest_name(server, tmp_path):
     [
         ("hf://org/none", "hf://org/none has no .gguf file; look for a repository of the same model with -GGUF"),
         ("hf://org/nowhere", "hf://org/nowhere: no repository org/nowhere, or a private one"),
+        ("hf://org/one-GGUF/zzz", "has no file zzz; it has:\n  hf://org/one-GGUF/one.gguf\n"),
         ("hf://org/gated-GGUF", "access must be asked for at"),
         ("hf://org/broken-GGUF", "page.gguf is no GGUF file"),
     ],

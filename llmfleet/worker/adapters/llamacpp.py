@@ -56,9 +56,10 @@ class LlamaCpp(Adapter):
                 chunks = []
                 for event in decode_events(batch):
                     ids = event.get("tokens") or []
-                    if (missing := event.get("tokens_predicted", 0) - told - len(ids)) > 0 and event.get("content"):
-                        # The server keeps quiet about the first tokens of a character that takes several.
-                        ids = await self._spelled(event["content"], missing + len(ids)) or ids
+                    if event.get("tokens_predicted", 0) > told + len(ids) and event.get("content"):
+                        # The server keeps quiet about the first tokens of a character that takes several. Spelling
+                        # the text again gives them; for bytes that are no text it gives others that read the same.
+                        ids = await self._spelled(event["content"])
                     told = max(told, event.get("tokens_predicted", 0))
                     chunks += _translated(event, plan, ids, unknown)
                     unknown = None
@@ -75,11 +76,10 @@ class LlamaCpp(Adapter):
         ids: list[int] = _decode(await self.engine.post("/tokenize", asked))["tokens"]
         return ids
 
-    async def _spelled(self, content: str, number: int) -> list[int] | None:
-        """The tokens of a text, if they are as many as were generated for it."""
+    async def _spelled(self, content: str) -> list[int]:
         asked = {"content": content, "add_special": False, "parse_special": False}
         ids: list[int] = _decode(await self.engine.post("/tokenize", asked))["tokens"]
-        return ids if len(ids) == number else None
+        return ids
 
 
 def _translated(event: dict[str, Any], plan: Plan, ids: list[int], prompt_ids: list[int] | None) -> list[Chunk]:
