@@ -1,9 +1,8 @@
 """Gateway, queue and worker against LiteLLM's proxy, in one run.
 
-The whole path under test runs on one core, the stub engine and the load on another. Three rounds, interleaved; the
-table shows medians and the ratio, which is what can be trusted. `make bench`, or `python -m benchmarks.run [--seconds S]
-[--rounds N] [--json]`. LiteLLM is measured when it is installed in an environment of its own: LITELLM_ENV (default
-.venv-litellm).
+The whole path under test runs on one core, the stub engine and the load on another. Rounds are interleaved; the table
+shows medians and the ratio, which is what can be trusted. `make bench`, or `python -m benchmarks.run --help`. LiteLLM
+is measured when it is installed in an environment of its own: LITELLM_ENV (default .venv-litellm).
 """
 
 import argparse

@@ -21,7 +21,7 @@ async def until(condition, seconds=5.0):
 
 
 async def test_what_finds_no_slot_waits_and_is_served_in_turn(engine):
-    talk = await engine(slots=2, tokens_per_second=100)
+    talk = await engine(slots=2, tokens_per_second=20)
     order = []
 
     async def ask(number):
