@@ -32,7 +32,7 @@ LITELLM = Path(os.environ.get("LITELLM_ENV", ".venv-litellm"), "bin", "litellm")
 # Exact: versions differ by tens of percent, and a later one has been reported as compromised.
 LITELLM_VERSION = "1.106.2"
 CONNECTIONS = 64
-RATE = 50.0
+RATE = 20.0
 
 
 def free_port() -> int:

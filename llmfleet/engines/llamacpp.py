@@ -10,9 +10,9 @@ from typing import Any
 
 from llmfleet.engines.sockets import listen
 from llmfleet.errors import LocalError, MissingExtraError
+from llmfleet.models import gguf
 
 _log = logging.getLogger("llamacpp")
-_MAGIC = b"GGUF"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,9 @@ def check(path: Path) -> None:
         LocalError: it is missing or no GGUF.
     """
     try:
-        with path.open("rb") as file:
-            magic = file.read(len(_MAGIC))
-    except OSError as error:
-        raise LocalError(f"--model-path {path}: {error.strerror}; `llmfleet weights` downloads a model") from error
-    if magic != _MAGIC:
-        raise LocalError(f"--model-path {path}: this is no GGUF file; llama.cpp loads nothing else")
+        gguf.check(path)
+    except LocalError as error:
+        raise LocalError(f"--model-path: {error}; `llmfleet weights` downloads a model") from error
 
 
 def parameters(options: Options, host: str, port: int) -> Any:

@@ -91,10 +91,10 @@ async def test_a_file_that_is_cut_short_is_told(weights, tmp_path):
 
 def test_what_is_no_gguf_file_is_told(tmp_path):
     path = tmp_path / "model.gguf"
-    with pytest.raises(LocalError, match=r"model\.gguf: No such file or directory; `llmfleet weights`"):
+    with pytest.raises(LocalError, match=r"model\.gguf cannot be read: No such file or directory; `llmfleet weights`"):
         llamacpp.check(path)
     path.write_bytes(b"<html>404</html>")
-    with pytest.raises(LocalError, match=r"model\.gguf: this is no GGUF file"):
+    with pytest.raises(LocalError, match=r"model\.gguf is no GGUF file"):
         llamacpp.check(path)
 
 
