@@ -1,7 +1,6 @@
 """A lean HTTP/1.1 client for the one server beside the worker.
 
-Measured against aiohttp 3.14 on the same request (docs/benchmarks.md): a fifth of the CPU, which was half of what a
-worker spends. It knows only what an engine on the same machine or network needs: POST and GET, content-length and
+With aiohttp 3.14 a worker spent 201 us of CPU on a request, with this a third of it (docs/benchmarks.md). It knows only what an engine on the same machine or network needs: POST and GET, content-length and
 chunked bodies, kept connections, streams. No redirects, cookies, proxies or compression.
 """
 
