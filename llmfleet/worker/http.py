@@ -1,7 +1,8 @@
 """A lean HTTP/1.1 client for the one server beside the worker.
 
-With aiohttp 3.14 a worker spent 201 us of CPU on a request, with this a third of it (docs/benchmarks.md). It knows only what an engine on the same machine or network needs: POST and GET, content-length and
-chunked bodies, kept connections, streams. No redirects, cookies, proxies or compression.
+With aiohttp 3.14 a worker spent 201 us of CPU on a request, with this a third of it (docs/benchmarks.md). It knows only
+what an engine on the same machine or network needs: POST and GET, content-length and chunked bodies, kept connections,
+streams. No redirects, cookies, proxies or compression.
 """
 
 import asyncio
